@@ -53,7 +53,7 @@ pub enum Message {
     Reroute(Box<Reroute>),
     /// From a client to a peer: close a session.
     Close(Close),
-    /// To the sender of an earlier message: the receiver of that message refuses the request in it.
+    /// The reply to a request that its receiver refuses.
     Refused(Refused),
     // -- checks whether a node is reachable --
     /// To any node: answer with a [`Pong`].

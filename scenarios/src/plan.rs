@@ -168,7 +168,7 @@ pub enum Role {
 
 impl Role {
     /// The role of the node in the protocol.
-    pub fn party(&self) -> NodeRole {
+    pub fn node_role(&self) -> NodeRole {
         match self {
             Role::Orchestrator => NodeRole::Orchestrator,
             Role::Bootstrap => NodeRole::Bootstrap,

@@ -359,7 +359,7 @@ impl Varied {
                 varied.push(assignment.path.clone());
             }
         }
-        // For each varied path, its different values in all texts.
+        // For each varied path, the distinct values that occur in the texts.
         let mut found = vec![BTreeSet::new(); varied.len()];
         for text in texts {
             for (found, value) in found.iter_mut().zip(paths::values(text, &varied)) {

@@ -112,8 +112,9 @@ struct ShortestPath<'a> {
     /// For each block, up to `most` of the peers that a route may enter there, the cheapest first. Each entry has the
     /// cost from entering the peer to the end of the route, and the peer's index.
     cheapest: Vec<Vec<(f64, usize)>>,
-    /// One more than the largest number of round trips that a peer announces. Each list of `cheapest` therefore
-    /// contains the cheapest peer to which a given peer announces no round trip.
+    /// The largest length of a list of `cheapest`: one more than the largest number of round trips that a peer
+    /// announces. The peers to which one peer announces round trips therefore never fill a list, and the list always
+    /// has the cheapest peer to which that peer announces none.
     most: usize,
 }
 

@@ -77,7 +77,7 @@ pub enum Purpose {
 pub enum Order {
     /// Spawn the actors that the plan puts on this host. `book` has the hosts' listening addresses by host id;
     /// `started` is the start of the run.
-    Raise { plan: Box<Plan>, book: Vec<Option<Place>>, started: Timestamp },
+    Spawn { plan: Box<Plan>, book: Vec<Option<Place>>, started: Timestamp },
     /// The process of `host` with this incarnation has ended.
     Gone { host: HostId, incarnation: u32 },
     /// A host that joined late or was restarted listens at `place`.

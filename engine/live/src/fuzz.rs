@@ -38,6 +38,6 @@ pub fn invitation(line: &str) -> Result<(), serde_json::Error> {
 pub fn frames(plan: &Plan) -> Result<[Vec<u8>; 2], WireError> {
     let token = Token::draw()?;
     let greeting = Greeting { token, host: HostId(1), incarnation: 0, purpose: Purpose::Join { port: 4000 } };
-    let order = Order::Raise { plan: Box::new(plan.clone()), book: vec![None], started: Timestamp(1) };
+    let order = Order::Spawn { plan: Box::new(plan.clone()), book: vec![None], started: Timestamp(1) };
     Ok([wire::plain(Kind::Greeting, &greeting)?, wire::plain(Kind::Control, &order)?])
 }

@@ -84,7 +84,7 @@ async fn join(invitation: Invitation) -> Result<(), LiveError> {
         .await
         .map_err(LiveError::io("sending the greeting to the orchestrator"))?;
     let mut orders = FrameReader::new(reader, Limits::CONTROL);
-    let Some(Order::Raise { plan, book, started }) = hear::<Order>(&mut orders).await? else {
+    let Some(Order::Spawn { plan, book, started }) = hear::<Order>(&mut orders).await? else {
         return Err(LiveError::Dismissed);
     };
     let (sender, reports) = unbounded_channel();
@@ -178,7 +178,7 @@ async fn serve(
                     }
                     return Ok(());
                 }
-                Some(Order::Raise { .. } | Order::Count) => return Err(LiveError::Dismissed),
+                Some(Order::Spawn { .. } | Order::Count) => return Err(LiveError::Dismissed),
                 // The orchestrator's process has closed the connection, and reports the reason itself.
                 None => return Ok(()),
             },

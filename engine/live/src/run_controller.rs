@@ -90,7 +90,7 @@ async fn perform(
     let setup = RunSetup { plan, local: here, supervisor, meet, news: sender.clone(), started };
     let mut monitor = RunMonitor::new(setup, book.clone());
     for (host, Joined { mut orders, answers, .. }) in gathered {
-        let spawn_actors = Order::Raise { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started };
+        let spawn_actors = Order::Spawn { plan: Box::new(plan.as_ref().clone()), book: book.clone(), started };
         // A process that does not read the order has ended or hangs. The run then ends through the process's exit, or
         // because the node does not become ready within `ready_within`.
         let _ = timeout(options.join_within, say(&mut orders, &spawn_actors)).await;

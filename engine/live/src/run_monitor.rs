@@ -333,7 +333,7 @@ impl<'a> RunMonitor<'a> {
         let (plan, book, started) =
             (Box::new(self.setup.plan.as_ref().clone()), self.processes.book.clone(), self.setup.started);
         // If the order cannot be sent, the process has ended or hangs, which is handled elsewhere.
-        let spawn_actors = Order::Raise { plan, book, started };
+        let spawn_actors = Order::Spawn { plan, book, started };
         let _ = timeout(self.setup.meet.options.join_within, say(&mut joined.orders, &spawn_actors)).await;
         if let Some(at) = self.released {
             let _ = say(&mut joined.orders, &Order::Released { at }).await;

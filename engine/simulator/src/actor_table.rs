@@ -10,18 +10,18 @@ use topology::spawn::{self, ActorSpawner};
 /// The actors of a simulation, in the order of their node ids.
 pub struct ActorTable {
     values: bool,
-    pub seats: Vec<Box<dyn ActorSlot>>,
+    pub slots: Vec<Box<dyn ActorSlot>>,
 }
 
 impl ActorTable {
     pub fn of(plan: &Plan) -> ActorTable {
-        let mut cast = ActorTable::empty(plan);
-        spawn::spawn_actors(plan, None, &mut cast);
-        cast
+        let mut spawner = ActorTable::empty(plan);
+        spawn::spawn_actors(plan, None, &mut spawner);
+        spawner
     }
 
     pub fn empty(plan: &Plan) -> ActorTable {
-        ActorTable { values: plan.model.weights == Weights::Echo, seats: Vec::new() }
+        ActorTable { values: plan.model.weights == Weights::Echo, slots: Vec::new() }
     }
 }
 
@@ -31,18 +31,18 @@ impl ActorSpawner for ActorTable {
     }
 
     fn orchestrator(&mut self, core: orchestrator::Core) {
-        self.seats.push(Box::new(Orchestrator::<Sim>::new(core)));
+        self.slots.push(Box::new(Orchestrator::<Sim>::new(core)));
     }
 
     fn bootstrap(&mut self, core: bootstrap::Core) {
-        self.seats.push(Box::new(Bootstrap::<Sim>::new(core)));
+        self.slots.push(Box::new(Bootstrap::<Sim>::new(core)));
     }
 
     fn peer(&mut self, core: peer::Core) {
-        self.seats.push(Box::new(Peer::<Sim>::new(core)));
+        self.slots.push(Box::new(Peer::<Sim>::new(core)));
     }
 
     fn client(&mut self, core: client::Core) {
-        self.seats.push(Box::new(Client::<Sim>::new(core)));
+        self.slots.push(Box::new(Client::<Sim>::new(core)));
     }
 }

@@ -30,7 +30,7 @@ impl Echo {
         let mut digests = digests(&input).to_vec();
         let batch = usize::from(input.batch);
         let cache = self.caches.entry((node, session)).or_insert_with(|| Cache::new(held, batch));
-        debug_assert_eq!(cache.blocks(), held, "a session is of the same blocks all its life");
+        debug_assert_eq!(cache.blocks(), held, "a session is of the same blocks all its incarnation");
         cache.forward_through(blocks, position as usize, &mut digests);
         filled(input, digests.into_iter())
     }

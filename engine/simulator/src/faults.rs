@@ -95,7 +95,7 @@ impl<'p> Faults<'p> {
     }
 
     /// Returns the number of the host's current incarnation.
-    pub fn life(&self, host: HostId) -> u32 {
+    pub fn incarnation(&self, host: HostId) -> u32 {
         self.lives[host.0 as usize].ended
     }
 
@@ -144,8 +144,8 @@ impl<'p> Faults<'p> {
 
     /// Returns the number of messages that arrived at stalled hosts and are not yet delivered.
     pub fn held(&self) -> usize {
-        let held = self.lives.iter().flat_map(|life| &life.held);
-        held.filter(|(.., parcel)| matches!(parcel, Delivery::Message(_))).count()
+        let held = self.lives.iter().flat_map(|incarnation| &incarnation.held);
+        held.filter(|(.., delivery)| matches!(delivery, Delivery::Message(_))).count()
     }
 
     fn nodes(&self, host: HostId) -> Vec<NodeId> {
@@ -161,7 +161,7 @@ impl Simulation<'_> {
         if released {
             faults.released = true;
             faults.windows.release(self.world.now);
-            faults.lives.iter_mut().for_each(|life| life.steps = 0);
+            faults.lives.iter_mut().for_each(|incarnation| incarnation.steps = 0);
         }
         for (fault, index) in faults.plan.faults.iter().zip(0..) {
             let after = match fault.at {
@@ -169,12 +169,12 @@ impl Simulation<'_> {
                 When::Release(after) if released => after,
                 _ => continue,
             };
-            self.queue.schedule(self.world.now + after, SimEvent::Strikes(index));
+            self.queue.schedule(self.world.now + after, SimEvent::FaultBegins(index));
         }
     }
 
     /// Carries out the plan's fault with this index.
-    pub(super) fn strike(&mut self, index: u32) {
+    pub(super) fn begin_fault(&mut self, index: u32) {
         let Some(faults) = &self.faults else { return };
         let what = &faults.plan.faults[index as usize].what;
         // A host that is down cannot crash again.
@@ -203,15 +203,15 @@ impl Simulation<'_> {
     }
 
     /// Returns the delivery if its node receives it now; `None` if the delivery is lost, or is kept for a stalled host.
-    pub(super) fn admit(&mut self, from: NodeId, to: NodeId, parcel: Delivery, life: u32) -> Option<Delivery> {
-        let Some(faults) = &mut self.faults else { return Some(parcel) };
+    pub(super) fn admit(&mut self, from: NodeId, to: NodeId, delivery: Delivery, incarnation: u32) -> Option<Delivery> {
+        let Some(faults) = &mut self.faults else { return Some(delivery) };
         let (there, here) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
         let it = &mut faults.lives[here.0 as usize];
-        if it.state == State::Down || it.ended != life {
-            self.account.lost += u64::from(matches!(parcel, Delivery::Message(_)));
+        if it.state == State::Down || it.ended != incarnation {
+            self.account.lost += u64::from(matches!(delivery, Delivery::Message(_)));
             // A sender that had a connection to the crashed incarnation was already told of the crash when it happened.
-            if let Delivery::Message(message) = &parcel
-                && (it.state, it.ended) == (State::Down, life)
+            if let Delivery::Message(message) = &delivery
+                && (it.state, it.ended) == (State::Down, incarnation)
                 && there != here
                 && message.is_swarm_traffic()
                 && !faults.is_down(there)
@@ -222,10 +222,10 @@ impl Simulation<'_> {
             return None;
         }
         if let State::Still(_) = it.state {
-            it.held.push((from, to, parcel));
+            it.held.push((from, to, delivery));
             return None;
         }
-        if faults.released && matches!(parcel, Delivery::Message(Message::Step(_))) {
+        if faults.released && matches!(delivery, Delivery::Message(Message::Step(_))) {
             it.steps += 1;
             if it.crashes.front().is_some_and(|(count, _)| *count == it.steps) {
                 let back = it.crashes.pop_front().and_then(|(_, back)| back);
@@ -234,13 +234,13 @@ impl Simulation<'_> {
                 self.crash(here);
                 if let Some(back) = back {
                     self.expect_start(here);
-                    self.queue.schedule(self.world.now + back, SimEvent::Starts(here));
+                    self.queue.schedule(self.world.now + back, SimEvent::HostRestarts(here));
                 }
                 self.look_for_lost_blocks(here, "the scenario crashed the host at a step");
                 return None;
             }
         }
-        Some(parcel)
+        Some(delivery)
     }
 
     /// Restarts a host that crashed when it had received a given number of steps.
@@ -272,10 +272,10 @@ impl Simulation<'_> {
     fn look_for_lost_blocks(&mut self, host: HostId, why: &str) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };
-        let life = &faults.lives[host.0 as usize];
-        let for_good = life.state == State::Down && life.starts == 0;
+        let incarnation = &faults.lives[host.0 as usize];
+        let for_good = incarnation.state == State::Down && incarnation.starts == 0;
         if for_good && faults.holders.lose(faults.plan, host, why.to_owned()) && faults.released {
-            self.queue.schedule(now + limits::LAST_ANSWERS, SimEvent::GivesUp);
+            self.queue.schedule(now + limits::LAST_ANSWERS, SimEvent::GiveUp);
         }
     }
 
@@ -289,21 +289,21 @@ impl Simulation<'_> {
 
     fn crash(&mut self, host: HostId) {
         let Some(faults) = &mut self.faults else { return };
-        let life = &mut faults.lives[host.0 as usize];
-        if life.state == State::Down {
+        let incarnation = &mut faults.lives[host.0 as usize];
+        if incarnation.state == State::Down {
             return;
         }
-        (life.state, life.steps) = (State::Down, 0);
-        (life.leaving, life.wanted) = (false, false);
-        life.ended += 1;
-        let held = life.held.drain(..);
-        self.account.lost += held.filter(|(.., parcel)| matches!(parcel, Delivery::Message(_))).count() as u64;
+        (incarnation.state, incarnation.steps) = (State::Down, 0);
+        (incarnation.leaving, incarnation.wanted) = (false, false);
+        incarnation.ended += 1;
+        let held = incarnation.held.drain(..);
+        self.account.lost += held.filter(|(.., delivery)| matches!(delivery, Delivery::Message(_))).count() as u64;
         let gone = faults.nodes(host);
         let linked = faults.links.part(host).into_iter().filter(|other| *other != HostId(0));
         // The orchestrator's host has a connection to every host.
         let told: Vec<NodeId> = linked.chain([HostId(0)]).flat_map(|other| faults.nodes(other)).collect();
         for node in &gone {
-            self.seats[node.0 as usize] = Box::new(Vacant);
+            self.slots[node.0 as usize] = Box::new(Vacant);
             self.checker.lost(*node);
         }
         for begun in self.devices.crash(self.world.now, host, &gone) {
@@ -325,10 +325,10 @@ impl Simulation<'_> {
     fn start_again(&mut self, host: HostId) {
         let Some(faults) = &mut self.faults else { return };
         let plan = faults.plan;
-        let life = &mut faults.lives[host.0 as usize];
-        if life.leaving && life.state != State::Down {
+        let incarnation = &mut faults.lives[host.0 as usize];
+        if incarnation.leaving && incarnation.state != State::Down {
             // The host's present process is still running; the next one starts when it has ended.
-            life.wanted = true;
+            incarnation.wanted = true;
             return;
         }
         self.crash(host);
@@ -336,12 +336,12 @@ impl Simulation<'_> {
         faults.lives[host.0 as usize].state = State::Up;
         let nodes = faults.nodes(host);
         for me in nodes {
-            let mut cast = ActorTable::empty(plan);
-            spawn::spawn_actor(plan, me, &mut cast);
-            for seat in cast.seats {
-                self.seats[me.0 as usize] = seat;
+            let mut spawner = ActorTable::empty(plan);
+            spawn::spawn_actor(plan, me, &mut spawner);
+            for slot in spawner.slots {
+                self.slots[me.0 as usize] = slot;
             }
-            self.think(me, |seat, world| seat.start(world));
+            self.think(me, |slot, world| slot.start(world));
         }
     }
 
@@ -350,12 +350,12 @@ impl Simulation<'_> {
     fn leave(&mut self, host: HostId) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };
-        let life = &mut faults.lives[host.0 as usize];
-        if life.state == State::Down || life.leaving {
+        let incarnation = &mut faults.lives[host.0 as usize];
+        if incarnation.state == State::Down || incarnation.leaving {
             return;
         }
-        life.leaving = true;
-        self.queue.schedule(now + limits::FAREWELL, SimEvent::Departs(host));
+        incarnation.leaving = true;
+        self.queue.schedule(now + limits::FAREWELL, SimEvent::HostDeparts(host));
         for node in faults.nodes(host) {
             self.post(node, node, Delivery::Leave(Leave));
         }
@@ -365,14 +365,14 @@ impl Simulation<'_> {
     pub(super) fn depart(&mut self, host: HostId) {
         let now = self.world.now;
         let Some(faults) = &self.faults else { return };
-        let life = &faults.lives[host.0 as usize];
-        if life.state == State::Down || !life.leaving {
+        let incarnation = &faults.lives[host.0 as usize];
+        if incarnation.state == State::Down || !incarnation.leaving {
             return;
         }
-        let wanted = life.wanted;
+        let wanted = incarnation.wanted;
         let holds = faults.nodes(host).iter().any(|node| self.checker.holds(*node));
-        if holds || life.state != State::Up {
-            return self.queue.schedule(now + limits::FAREWELL_LOOK, SimEvent::Departs(host));
+        if holds || incarnation.state != State::Up {
+            return self.queue.schedule(now + limits::FAREWELL_LOOK, SimEvent::HostDeparts(host));
         }
         self.crash(host);
         if wanted {
@@ -385,28 +385,28 @@ impl Simulation<'_> {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };
         let before = faults.still(now, host);
-        let life = &mut faults.lives[host.0 as usize];
-        if life.state == State::Down || lasts <= before {
+        let incarnation = &mut faults.lives[host.0 as usize];
+        if incarnation.state == State::Down || lasts <= before {
             return;
         }
-        life.state = State::Still(now + lasts);
-        self.queue.schedule(now + lasts, SimEvent::Stirs(host));
+        incarnation.state = State::Still(now + lasts);
+        self.queue.schedule(now + lasts, SimEvent::HostResumes(host));
         for begun in self.devices.put_off(host, Duration(lasts.0 - before.0)) {
             self.queue.schedule(begun.until, SimEvent::JobDone(begun.slot, begun.version));
         }
     }
 
     /// Resumes a stalled host and delivers the messages that arrived meanwhile.
-    pub(super) fn stir(&mut self, host: HostId) {
+    pub(super) fn resume_host(&mut self, host: HostId) {
         let now = self.world.now;
         let Some(faults) = &mut self.faults else { return };
-        let life = &mut faults.lives[host.0 as usize];
-        if life.state != State::Still(now) {
+        let incarnation = &mut faults.lives[host.0 as usize];
+        if incarnation.state != State::Still(now) {
             return;
         }
-        life.state = State::Up;
-        for (from, to, parcel) in std::mem::take(&mut life.held) {
-            self.post(from, to, parcel);
+        incarnation.state = State::Up;
+        for (from, to, delivery) in std::mem::take(&mut incarnation.held) {
+            self.post(from, to, delivery);
         }
     }
 }

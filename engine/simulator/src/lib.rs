@@ -76,13 +76,13 @@ const PASSED_ON_AFTER: u64 = 1024;
 /// plan within the limits needs.
 pub const HORIZON: u64 = 4_000_000_000;
 
-/// A simulation in progress, with one actor in `seats` for each node of the plan.
+/// A simulation in progress, with one actor in `slots` for each node of the plan.
 pub struct Simulation<'p> {
-    seats: Vec<Box<dyn ActorSlot>>,
+    slots: Vec<Box<dyn ActorSlot>>,
     /// The host of each node.
     hosts: Vec<HostId>,
     /// The role of each node; only debug assertions read it.
-    parties: Vec<NodeRole>,
+    roles: Vec<NodeRole>,
     queue: EventQueue<SimEvent>,
     network: Network,
     /// The network in which transfers share bandwidth fairly. It replaces `network` if the plan asks for it.
@@ -117,16 +117,16 @@ enum SimEvent {
         from: NodeId,
         to: NodeId,
         /// The incarnation of the receiver's host to which the delivery was sent.
-        life: u32,
-        parcel: Delivery,
+        incarnation: u32,
+        delivery: Delivery,
     },
     /// A message enters the network: its sender has finished sending it.
-    Depart { from: NodeId, to: NodeId, life: u32, message: Message },
+    Depart { from: NodeId, to: NodeId, incarnation: u32, message: Message },
     /// The first byte of a message has reached the receiver's NIC.
     Arrive { from: NodeId, to: NodeId, passage: Box<Arriving>, message: Message },
     /// The last byte of a message has reached its receiver. `held` is the time for which a shaped network held the
     /// message; 0 without a shaped network.
-    Receive { from: NodeId, to: NodeId, life: u32, held: Duration, message: Message },
+    Receive { from: NodeId, to: NodeId, incarnation: u32, held: Duration, message: Message },
     /// The device finishes its job. Ignored if the version of the device's job end has changed since this event was
     /// scheduled.
     JobDone(Slot, u32),
@@ -134,15 +134,15 @@ enum SimEvent {
     /// this event was scheduled.
     Settled(u64),
     /// The plan's fault with this index begins.
-    Strikes(u32),
+    FaultBegins(u32),
     /// A host restarts that crashed when it had received a given number of steps.
-    Starts(HostId),
+    HostRestarts(HostId),
     /// A stalled host resumes.
-    Stirs(HostId),
+    HostResumes(HostId),
     /// A leaving host checks whether its process may end now.
-    Departs(HostId),
+    HostDeparts(HostId),
     /// The run ends because some blocks are lost for good.
-    GivesUp,
+    GiveUp,
 }
 
 /// The passage of a message whose first byte reaches the receiver's NIC.
@@ -158,15 +158,15 @@ impl<'p> Simulation<'p> {
     /// Creates a simulation of `plan` before its start.
     ///
     /// # Panics
-    /// If `seats` does not have one actor for each node of the plan.
-    pub fn new(plan: &'p Plan, seats: Vec<Box<dyn ActorSlot>>) -> Simulation<'p> {
-        assert_eq!(seats.len(), plan.nodes.len(), "a seat for each node");
+    /// If `slots` does not have one actor for each node of the plan.
+    pub fn new(plan: &'p Plan, slots: Vec<Box<dyn ActorSlot>>) -> Simulation<'p> {
+        assert_eq!(slots.len(), plan.nodes.len(), "a slot for each node");
         let wait = Duration(plan.timeout.max(plan.ready_within).0.saturating_mul(2));
         let stillness = wait.max(limits::STILLNESS);
         Simulation {
-            seats,
+            slots,
             hosts: plan.nodes.iter().map(|node| node.host).collect(),
-            parties: plan.nodes.iter().map(|node| node.role.party()).collect(),
+            roles: plan.nodes.iter().map(|node| node.role.node_role()).collect(),
             queue: EventQueue::default(),
             network: Network::new(plan),
             fair: (plan.network.sharing == Sharing::Fair).then(|| Box::new(Fair::new(plan))),
@@ -190,7 +190,7 @@ impl<'p> Simulation<'p> {
 
     /// Creates a simulation of `plan` with the actors of its nodes.
     fn of(plan: &'p Plan) -> Simulation<'p> {
-        Simulation::new(plan, ActorTable::of(plan).seats)
+        Simulation::new(plan, ActorTable::of(plan).slots)
     }
 
     /// Creates a simulation of `plan` with the measured job times of a live run of it.
@@ -210,12 +210,12 @@ impl<'p> Simulation<'p> {
     /// Starts every actor and delivers events until the run ends or has made `horizon` deliveries.
     pub fn run(&mut self, horizon: u64) -> Outcome {
         self.guarded(|run| {
-            for node in 0..run.seats.len() {
+            for node in 0..run.slots.len() {
                 let me = NodeId(node as u32);
                 if run.faults.as_ref().is_some_and(|faults| faults.is_down(run.hosts[node])) {
                     continue;
                 }
-                run.think(me, |seat, world| seat.start(world));
+                run.think(me, |slot, world| slot.start(world));
             }
             run.schedule_faults(false);
             run.deliver_until(horizon)
@@ -276,25 +276,25 @@ impl<'p> Simulation<'p> {
     fn happen(&mut self, now: Timestamp, event: SimEvent) {
         self.world.now = now;
         match event {
-            SimEvent::Deliver { from, to, life, parcel } => self.deliver(from, to, life, parcel),
-            SimEvent::Depart { from, to, life, message } => self.enter_network(from, to, life, message),
+            SimEvent::Deliver { from, to, incarnation, delivery } => self.deliver(from, to, incarnation, delivery),
+            SimEvent::Depart { from, to, incarnation, message } => self.enter_network(from, to, incarnation, message),
             SimEvent::Arrive { from, to, mut passage, message } => {
                 let Arriving { passage, left, bytes } = &mut *passage;
                 self.network.arrive(self.hosts[to.0 as usize], passage, *bytes);
                 self.carry(from, to, *left, passage, message);
             }
-            SimEvent::Receive { from, to, life, held, message } => {
+            SimEvent::Receive { from, to, incarnation, held, message } => {
                 let at = self.overheads.receive(now, to, &message, held);
-                let parcel = Delivery::Message(message);
-                self.queue.schedule(at, SimEvent::Deliver { from, to, life, parcel });
+                let delivery = Delivery::Message(message);
+                self.queue.schedule(at, SimEvent::Deliver { from, to, incarnation, delivery });
             }
             SimEvent::JobDone(slot, version) => self.finish_job(slot, version),
             SimEvent::Settled(version) => self.settle(version),
-            SimEvent::Strikes(index) => self.strike(index),
-            SimEvent::Starts(host) => self.return_from_crash(host),
-            SimEvent::Stirs(host) => self.stir(host),
-            SimEvent::Departs(host) => self.depart(host),
-            SimEvent::GivesUp => self.give_up(),
+            SimEvent::FaultBegins(index) => self.begin_fault(index),
+            SimEvent::HostRestarts(host) => self.return_from_crash(host),
+            SimEvent::HostResumes(host) => self.resume_host(host),
+            SimEvent::HostDeparts(host) => self.depart(host),
+            SimEvent::GiveUp => self.give_up(),
         }
     }
 
@@ -304,24 +304,24 @@ impl<'p> Simulation<'p> {
     }
 
     #[inline(always)]
-    fn deliver(&mut self, from: NodeId, to: NodeId, life: u32, parcel: Delivery) {
+    fn deliver(&mut self, from: NodeId, to: NodeId, incarnation: u32, delivery: Delivery) {
         if self.faults.is_none() {
-            return self.hand_over(from, to, parcel);
+            return self.hand_over(from, to, delivery);
         }
-        if let Some(parcel) = self.admit(from, to, parcel, life) {
-            self.hand_over(from, to, parcel);
+        if let Some(delivery) = self.admit(from, to, delivery, incarnation) {
+            self.hand_over(from, to, delivery);
         }
     }
 
     #[inline(always)]
-    fn hand_over(&mut self, from: NodeId, to: NodeId, parcel: Delivery) {
+    fn hand_over(&mut self, from: NodeId, to: NodeId, delivery: Delivery) {
         self.delivered += 1;
-        self.account.delivered += u64::from(matches!(parcel, Delivery::Message(_)));
-        if !is_upkeep(&parcel) {
+        self.account.delivered += u64::from(matches!(delivery, Delivery::Message(_)));
+        if !is_upkeep(&delivery) {
             self.progress();
         }
-        self.trace.note(self.world.now, from, to, &parcel);
-        self.think(to, |seat, world| seat.deliver(from, parcel, world));
+        self.trace.note(self.world.now, from, to, &delivery);
+        self.think(to, |slot, world| slot.deliver(from, delivery, world));
     }
 
     /// Records that an event other than upkeep has happened. If no further such event happens within `stillness`, the
@@ -335,9 +335,9 @@ impl<'p> Simulation<'p> {
     /// Lets the actor of a node handle an event, then carries out the actor's effects.
     #[inline]
     fn think(&mut self, me: NodeId, act: impl FnOnce(&mut dyn ActorSlot, &mut SimContext)) {
-        let seat = self.seats[me.0 as usize].as_mut();
+        let slot = self.slots[me.0 as usize].as_mut();
         self.thinking = Some(me);
-        act(seat, &mut self.world);
+        act(slot, &mut self.world);
         self.thinking = None;
         let mut effects = std::mem::take(&mut self.world.effects);
         for effect in effects.drain(..) {
@@ -364,20 +364,20 @@ impl<'p> Simulation<'p> {
     }
 
     #[inline]
-    fn post(&mut self, from: NodeId, to: NodeId, parcel: Delivery) {
-        self.post_at(self.world.now, from, to, parcel);
+    fn post(&mut self, from: NodeId, to: NodeId, delivery: Delivery) {
+        self.post_at(self.world.now, from, to, delivery);
     }
 
     #[inline(always)]
-    fn post_at(&mut self, at: Timestamp, from: NodeId, to: NodeId, parcel: Delivery) {
-        let life = self.life(to);
-        self.queue.schedule(at, SimEvent::Deliver { from, to, life, parcel });
+    fn post_at(&mut self, at: Timestamp, from: NodeId, to: NodeId, delivery: Delivery) {
+        let incarnation = self.incarnation(to);
+        self.queue.schedule(at, SimEvent::Deliver { from, to, incarnation, delivery });
     }
 
     /// Returns the present incarnation of a node's host.
     #[inline]
-    fn life(&self, of: NodeId) -> u32 {
-        self.faults.as_ref().map_or(0, |faults| faults.life(self.hosts[of.0 as usize]))
+    fn incarnation(&self, of: NodeId) -> u32 {
+        self.faults.as_ref().map_or(0, |faults| faults.incarnation(self.hosts[of.0 as usize]))
     }
 
     fn finish_job(&mut self, slot: Slot, version: u32) {
@@ -391,15 +391,15 @@ impl<'p> Simulation<'p> {
             self.await_job(begun);
         }
         let way = self.devices.way_back(slot, &computed);
-        let parcel = Delivery::Computed(computed);
+        let delivery = Delivery::Computed(computed);
         match way {
             Duration::ZERO => {
-                let life = self.faults.as_ref().map_or(0, |faults| faults.life(host));
-                self.deliver(node, node, life, parcel);
+                let incarnation = self.faults.as_ref().map_or(0, |faults| faults.incarnation(host));
+                self.deliver(node, node, incarnation, delivery);
             }
             way => {
                 let at = self.overheads.held_up(now, node, now, now + way);
-                self.post_at(at, node, node, parcel);
+                self.post_at(at, node, node, delivery);
             }
         }
     }
@@ -436,8 +436,8 @@ impl<'p> Simulation<'p> {
 /// Whether a delivery is upkeep of the swarm: a DHT message, a ping, a pong or a recurring timer. Upkeep never ends, so
 /// it does not count as progress.
 #[inline]
-fn is_upkeep(parcel: &Delivery) -> bool {
-    match parcel {
+fn is_upkeep(delivery: &Delivery) -> bool {
+    match delivery {
         Delivery::Message(message) => message.is_upkeep(),
         Delivery::Woken(woken) => woken.0.is_upkeep(),
         Delivery::Computed(_) | Delivery::Leave(_) => false,

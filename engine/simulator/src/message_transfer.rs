@@ -11,7 +11,7 @@ use links::Passage;
 impl Simulation<'_> {
     #[inline(always)]
     pub(super) fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
-        debug_assert!(self.parties[from.0 as usize].may_say(&message), "{from} sends a {}", message.kind());
+        debug_assert!(self.roles[from.0 as usize].may_say(&message), "{from} sends a {}", message.kind());
         self.account.sent += 1;
         let now = self.world.now;
         let (here, there) = (self.hosts[from.0 as usize], self.hosts[to.0 as usize]);
@@ -23,16 +23,16 @@ impl Simulation<'_> {
         }
         let left = self.overheads.send(now, from, &message);
         if left > now && self.overheads.precede_the_network() {
-            let life = self.life(from);
-            return self.queue.schedule(left, SimEvent::Depart { from, to, life, message });
+            let incarnation = self.incarnation(from);
+            return self.queue.schedule(left, SimEvent::Depart { from, to, incarnation, message });
         }
         self.transmit(from, to, left, message);
     }
 
     /// Lets a message enter the network. The message is lost if its sender's process has died while sending it.
     #[cold]
-    pub(super) fn enter_network(&mut self, from: NodeId, to: NodeId, life: u32, message: Message) {
-        match self.life(from) == life {
+    pub(super) fn enter_network(&mut self, from: NodeId, to: NodeId, incarnation: u32, message: Message) {
+        match self.incarnation(from) == incarnation {
             true => self.transmit(from, to, self.world.now, message),
             false => self.account.lost += 1,
         }
@@ -86,8 +86,8 @@ impl Simulation<'_> {
         if self.overheads.are_none() {
             return self.post_at(at, from, to, Delivery::Message(message));
         }
-        let (life, held) = (self.life(to), self.overheads.held(left, at));
-        self.queue.schedule(at, SimEvent::Receive { from, to, life, held, message });
+        let (incarnation, held) = (self.incarnation(to), self.overheads.held(left, at));
+        self.queue.schedule(at, SimEvent::Receive { from, to, incarnation, held, message });
     }
 
     fn await_settling(&mut self) {

@@ -48,7 +48,7 @@ impl Simulation<'_> {
     /// Returns the number of messages in flight.
     fn in_flight(&self) -> u64 {
         let queued = self.queue.iter().filter(|event| match event {
-            SimEvent::Deliver { parcel, .. } => matches!(parcel, Delivery::Message(_)),
+            SimEvent::Deliver { delivery, .. } => matches!(delivery, Delivery::Message(_)),
             SimEvent::Depart { .. } | SimEvent::Arrive { .. } | SimEvent::Receive { .. } => true,
             _ => false,
         });

@@ -11,9 +11,9 @@ pub struct Trace {
 
 impl Trace {
     #[inline]
-    pub fn note(&mut self, at: Timestamp, from: NodeId, to: NodeId, parcel: &Delivery) {
+    pub fn note(&mut self, at: Timestamp, from: NodeId, to: NodeId, delivery: &Delivery) {
         let ends = u64::from(from.0) << 32 | u64::from(to.0);
-        self.hash = fold(fold(fold(self.hash, at.0), ends), content(parcel));
+        self.hash = fold(fold(fold(self.hash, at.0), ends), content(delivery));
     }
 
     pub fn value(&self) -> u64 {
@@ -42,12 +42,12 @@ fn ticket(ticket: Ticket) -> u64 {
 
 /// Returns a word for the hash that distinguishes a delivery from others with the same time, sender and receiver.
 #[inline]
-fn content(parcel: &Delivery) -> u64 {
+fn content(delivery: &Delivery) -> u64 {
     let step = |step: &Step| {
         let place = u64::from(step.position) << 32 | u64::from(step.activation.batch);
         fold(fold(step.session.raw(), place), u64::from(step.activation.tokens))
     };
-    match parcel {
+    match delivery {
         Delivery::Message(Message::Step(body)) => step(body),
         Delivery::Message(Message::Returned(Returned(body))) => !step(body),
         Delivery::Message(Message::Opened(opened)) => fold(opened.session.raw(), 1),

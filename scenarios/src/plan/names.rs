@@ -5,19 +5,19 @@ use actors::id::{HostId, NodeId};
 impl Plan {
     /// The name of a node for people, made of its role and its host's name, for example `peer gpu[0]`.
     pub fn called(&self, node: NodeId) -> String {
-        let Some(seat) = self.nodes.get(node.0 as usize) else { return node.to_string() };
-        let role = match seat.role {
+        let Some(placed) = self.nodes.get(node.0 as usize) else { return node.to_string() };
+        let role = match placed.role {
             Role::Orchestrator => return "the orchestrator".to_owned(),
             Role::Bootstrap => return "the bootstrap node".to_owned(),
             Role::Peer { .. } => "peer",
             Role::Client => "client",
         };
-        let host = &self.host(seat.host).name;
+        let host = &self.host(placed.host).name;
         // The name of a host group may already begin with the role.
         let name = if host.starts_with(role) { host.clone() } else { format!("{role} {host}") };
         // Several nodes with the same role on one host are numbered from 0, as in routes: `box/1` is the second node.
-        let before = self.nodes[..node.0 as usize].iter().filter(|other| other.host == seat.host);
-        match before.filter(|other| other.role.party() == seat.role.party()).count() {
+        let before = self.nodes[..node.0 as usize].iter().filter(|other| other.host == placed.host);
+        match before.filter(|other| other.role.node_role() == placed.role.node_role()).count() {
             0 => name,
             count => format!("{name}/{count}"),
         }

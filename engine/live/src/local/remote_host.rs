@@ -291,7 +291,7 @@ impl LocalHost {
                 "the host sent a message from {from} to {to}, but these nodes are not on the two hosts of the connection"
             ));
         }
-        if !self.plan.node(from).role.party().may_say(&message) {
+        if !self.plan.node(from).role.node_role().may_say(&message) {
             return Err(format!(
                 "the host sent a {} from {from}, a node that may not send such messages",
                 message.kind()

@@ -184,7 +184,7 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
     });
     // Two or three successive peers may share one host process, on one device or each on a device of its own.
     let together = if chance.is(25) { chance.of(2..=3) } else { 1 };
-    let mut seat = |role, fresh: bool, chance: &mut Chance| {
+    let mut slot = |role, fresh: bool, chance: &mut Chance| {
         let id = hosts.len() as u32 - u32::from(!fresh);
         if fresh {
             hosts.push(host(format!("host-{id}"), if shared { 0 } else { id }, chance));
@@ -197,10 +197,10 @@ fn plan(seed: u64, layers: u32, peers: &[BlockRange], clients: u32, chance: &mut
         nodes.push(Node { host: HostId(id), device, role });
     };
     for (index, role) in (0..).zip(roles) {
-        seat(role, index % together == 0 || chance.is(25), chance);
+        slot(role, index % together == 0 || chance.is(25), chance);
     }
     for _ in 0..clients {
-        seat(Role::Client, true, chance);
+        slot(Role::Client, true, chance);
     }
     let machine = |leases| move |id: u32| Machine { name: format!("machine-{id}"), leases };
     let count = if shared { 1 } else { hosts.len() as u32 };
