@@ -29,8 +29,8 @@ pub struct Soak {
 fn show(seed: u64) {
     let plan = draw(seed).plan;
     sayln!("{:?}\n{:?}", plan.workload, plan.policies);
-    for (node, seat) in plan.nodes() {
-        sayln!("{}: {:?}", plan.called(node), seat.role);
+    for (node, planned) in plan.nodes() {
+        sayln!("{}: {:?}", plan.called(node), planned.role);
     }
     for fault in &plan.faults {
         sayln!("{}", plan.in_words(&format!("{:?}: {:?}", fault.at, fault.what)));

@@ -12,7 +12,7 @@ use actors::policy::Recovery;
 use actors::record::Event;
 use actors::time::Duration;
 use insider::Insider;
-use live::wire::{self, Envelope};
+use live::wire::{self, AddressedMessage};
 use live::{Options, run};
 use scenarios::plan::{Distribution, Fault, Link, Plan, What, When, Workload};
 use std::io::Write;
@@ -82,7 +82,8 @@ fn a_message_that_nobody_sent_is_named_with_its_way() {
         // The client has dialled the peer, and the peer answers on that connection. The peer itself has not dialled the
         // client, so the client's host still accepts one connection in the peer's name.
         let mut call = insider.call("swarmbench:forged-client0", peer.1.host);
-        let ping = Envelope { from: peer.0, to: client.0, passage: None, message: Message::Ping(Ping { nonce: 1 }) };
+        let ping =
+            AddressedMessage { from: peer.0, to: client.0, passage: None, message: Message::Ping(Ping { nonce: 1 }) };
         let frame = wire::message_frame(&ping).expect("a frame").first;
         frame.slices().iter().for_each(|part| call.write_all(part).expect("it is heard"));
         // The connection is kept open, because a broken connection would excuse missing messages, though not additional

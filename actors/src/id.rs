@@ -36,16 +36,16 @@ pub struct SessionId(u64);
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({:?}, leg {})", self.request(), self.0 as u16)
+        write!(f, "SessionId({:?}, number {})", self.request(), self.0 as u16)
     }
 }
 
 impl SessionId {
-    /// Returns the id of the request's session number `leg`: 24 bits for the client, 24 bits for the request's index
-    /// and 16 bits for `leg`. The numbers must be below `limits::NODES`, `limits::REQUESTS_PER_CLIENT` and
+    /// Returns the id of the request's session number `number`: 24 bits for the client, 24 bits for the request's index
+    /// and 16 bits for `number`. The numbers must be below `limits::NODES`, `limits::REQUESTS_PER_CLIENT` and
     /// `limits::SESSIONS_PER_REQUEST`.
-    pub fn new(request: RequestId, leg: u16) -> SessionId {
-        SessionId(u64::from(request.client.0) << 40 | u64::from(request.index & 0xff_ffff) << 16 | u64::from(leg))
+    pub fn new(request: RequestId, number: u16) -> SessionId {
+        SessionId(u64::from(request.client.0) << 40 | u64::from(request.index & 0xff_ffff) << 16 | u64::from(number))
     }
 
     #[inline]

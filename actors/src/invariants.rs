@@ -83,7 +83,7 @@ impl InvariantChecker {
                     return Err(Invariant::OneEnd);
                 }
                 self.outputs.remove(&ended.request);
-                let session = |leg| (SessionId::new(ended.request, leg), NodeId(0));
+                let session = |number| (SessionId::new(ended.request, number), NodeId(0));
                 let of_it = self.caches.range(session(0)..).map(|(key, _)| *key);
                 let over: Vec<_> = of_it.take_while(|(session, _)| session.request() == ended.request).collect();
                 over.iter().for_each(|key| _ = self.caches.remove(key));
@@ -223,9 +223,9 @@ mod tests {
         }
     }
 
-    fn served(leg: u16, position: u32, tokens: u32) -> Served {
+    fn served(number: u16, position: u32, tokens: u32) -> Served {
         Served {
-            session: SessionId::new(REQUEST, leg),
+            session: SessionId::new(REQUEST, number),
             request: REQUEST,
             position,
             tokens,
@@ -293,11 +293,11 @@ mod tests {
 
     const BUDGET: u64 = 100;
 
-    /// Returns the event that the request's session number `leg` holds `bytes` of KV cache from now on, and that all
+    /// Returns the event that the request's session number `number` holds `bytes` of KV cache from now on, and that all
     /// sessions of the peer together hold `used` bytes.
-    fn reserved(leg: u16, bytes: Option<u64>, used: u64) -> Reserved {
+    fn reserved(number: u16, bytes: Option<u64>, used: u64) -> Reserved {
         Reserved {
-            session: SessionId::new(REQUEST, leg),
+            session: SessionId::new(REQUEST, number),
             peer: NodeId(2),
             at: Timestamp(1),
             bytes,

@@ -29,7 +29,7 @@ fn numbers_of_nodes_and_hosts_become_names() {
     let session = SessionId::new(RequestId { client: NodeId(4), index: 2 }, 1);
     let debug = plan.in_words(&format!("{session:?} {:?}", HostId(1)));
     let host = &plan.host(HostId(1)).name;
-    assert_eq!(debug, format!("SessionId(RequestId {{ client: {client}, index: 2 }}, leg 1) {host}"));
+    assert_eq!(debug, format!("SessionId(RequestId {{ client: {client}, index: 2 }}, number 1) {host}"));
 }
 
 #[test]

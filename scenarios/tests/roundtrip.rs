@@ -222,7 +222,7 @@ fn lives() -> impl Strategy<Value = Lives> {
     ]
 }
 
-fn happening() -> impl Strategy<Value = ScheduledFault> {
+fn scheduled() -> impl Strategy<Value = ScheduledFault> {
     let time = || any::<u64>().prop_map(Time);
     let part = || {
         prop_oneof![
@@ -388,7 +388,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
     let sampling = (0f32..9.0, option::of(any::<u32>()), option::of(0f32..1.0))
         .prop_map(|(temperature, top_k, top_p)| Sampling { temperature, top_k, top_p });
     let first = (text(), model(), machines, collection::vec(host(), 0..3), peers, swarm());
-    let events = collection::vec(happening(), 0..4);
+    let events = collection::vec(scheduled(), 0..4);
     let second = (network(), (workload(), prompts, sampling), events, measure(), sweep(), report);
     (first, second).prop_map(
         |(

@@ -249,8 +249,8 @@ pub fn seeds(entry: &str) -> Vec<Vec<u8>> {
 }
 
 fn message(message: Message) -> Vec<u8> {
-    let envelope = wire::Envelope { from: NodeId(3), to: NodeId(4), passage: None, message };
-    let wire::Frame { first, chunks } = wire::message_frame(&envelope).expect("a small frame");
+    let addressed = wire::AddressedMessage { from: NodeId(3), to: NodeId(4), passage: None, message };
+    let wire::Frame { first, chunks } = wire::message_frame(&addressed).expect("a small frame");
     let units = std::iter::once(first).chain(chunks.into_iter().flatten());
     units.flat_map(|unit| unit.slices().iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>()).collect()
 }

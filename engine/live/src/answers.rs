@@ -40,7 +40,7 @@ fn known(plan: &Plan, host: HostId) -> Result<(), String> {
 
 fn runs_on(plan: &Plan, host: HostId, node: NodeId) -> Result<(), String> {
     match plan.nodes.get(node.0 as usize) {
-        Some(seat) if seat.host == host => Ok(()),
+        Some(planned) if planned.host == host => Ok(()),
         Some(_) => Err(format!("the process reported about {}, which is on another host", plan.called(node))),
         None => Err(format!("the process reported about {node}, but the plan has {} nodes", plan.nodes.len())),
     }

@@ -182,7 +182,7 @@ impl Header {
 
 /// A message between two nodes, with its sender and receiver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Envelope {
+pub struct AddressedMessage {
     pub from: NodeId,
     pub to: NodeId,
     /// The delays of the message that the sender has computed by the link model; `None` if the message is not shaped.
@@ -295,10 +295,10 @@ impl Iterator for Chunks {
 ///
 /// # Errors
 /// If the control part or the tensor is over the limit of a frame.
-pub fn message_frame(envelope: &Envelope) -> Result<Frame, WireError> {
-    let head = body(envelope)?;
+pub fn message_frame(addressed: &AddressedMessage) -> Result<Frame, WireError> {
+    let head = body(addressed)?;
     let control = head.len() - HEADER_BYTES;
-    let data = activation(&envelope.message).and_then(|activation| activation.data.as_ref());
+    let data = activation(&addressed.message).and_then(|activation| activation.data.as_ref());
     let Some(payload) = data else {
         let header = Header { kind: Kind::Message, values: Values::None, control, tensor: 0 };
         return Ok(Frame { first: Unit::new(header, head, None), chunks: None });

@@ -30,10 +30,10 @@ fn served(hop: u16, peer: u32, received: u64) -> Event {
     })
 }
 
-fn carried(leg: u16, from: u32, to: u32) -> Event {
+fn carried(number: u16, from: u32, to: u32) -> Event {
     let propagation = Duration::from_millis(10);
     let (queue, transmit, bytes) = (Duration::ZERO, Duration::ZERO, 100);
-    let (session, from, to) = (SessionId::new(REQUEST, leg), NodeId(from), NodeId(to));
+    let (session, from, to) = (SessionId::new(REQUEST, number), NodeId(from), NodeId(to));
     Event::Carried(Carried { session, position: 4, tokens: 1, from, to, bytes, queue, transmit, propagation })
 }
 

@@ -37,7 +37,7 @@ struct Draft {
 /// Returns the faults of a plan, in the order of [`When::key`].
 pub(super) fn resolve(events: &[ScheduledFault], swarm: &Swarm<'_>) -> Result<Vec<plan::Fault>, Fault> {
     let mut drafts = Vec::new();
-    for (event, happening) in events.iter().enumerate() {
+    for (event, scheduled) in events.iter().enumerate() {
         let mut draft = |at: When, what: What| {
             drafts.push(Draft { fault: plan::Fault { at, what }, event });
             if drafts.len() > limits::FAULTS {
@@ -47,7 +47,7 @@ pub(super) fn resolve(events: &[ScheduledFault], swarm: &Swarm<'_>) -> Result<Ve
             }
             Ok(())
         };
-        swarm.expand(event, happening, &mut draft)?;
+        swarm.expand(event, scheduled, &mut draft)?;
     }
     drafts.sort_by_key(|draft| draft.fault.at.key());
     swarm.consistent(&drafts)?;
@@ -57,9 +57,9 @@ pub(super) fn resolve(events: &[ScheduledFault], swarm: &Swarm<'_>) -> Result<Ve
 type Keep<'k> = dyn FnMut(When, What) -> Result<(), Fault> + 'k;
 
 impl Swarm<'_> {
-    fn expand(&self, event: usize, happening: &ScheduledFault, keep: &mut Keep<'_>) -> Result<(), Fault> {
+    fn expand(&self, event: usize, scheduled: &ScheduledFault, keep: &mut Keep<'_>) -> Result<(), Fault> {
         let at = format!("events.{event}");
-        match happening {
+        match scheduled {
             ScheduledFault::Crash { on, at: when, back } => {
                 let due = due(&at, when)?;
                 for host in self.peers(&at, on)? {

@@ -1,7 +1,7 @@
 //! Tests of a link over a real socket: everything arrives, whole frames overtake chunks, and a reset connection is
 //! noticed.
 use super::*;
-use crate::wire::{Envelope, FrameReader, Incoming, Limits, message_frame};
+use crate::wire::{AddressedMessage, FrameReader, Incoming, Limits, message_frame};
 use actors::id::{NodeId, RequestId, SessionId};
 use actors::message::{Activation, Buffer, Close, Message, Payload, Step, WireType};
 use std::sync::Arc;
@@ -20,19 +20,19 @@ async fn pair() -> (TcpStream, TcpStream) {
     (near, listener.accept().await.unwrap().0)
 }
 
-fn envelope(message: Message) -> Envelope {
-    Envelope { from: NodeId(1), to: NodeId(2), passage: None, message }
+fn addressed(message: Message) -> AddressedMessage {
+    AddressedMessage { from: NodeId(1), to: NodeId(2), passage: None, message }
 }
 
-fn small(count: u32) -> Envelope {
-    envelope(Message::Close(Close { session: SessionId::new(RequestId { client: NodeId(1), index: count }, 0) }))
+fn small(count: u32) -> AddressedMessage {
+    addressed(Message::Close(Close { session: SessionId::new(RequestId { client: NodeId(1), index: count }, 0) }))
 }
 
-fn large(tokens: u32) -> Envelope {
+fn large(tokens: u32) -> AddressedMessage {
     let hollow = Activation { tokens, batch: 1, hidden: 4096, dtype: WireType::F32, data: None };
     let data = Some(Arc::new(Payload::Buffer(Buffer::zeroed(hollow.bytes() as usize))));
     let activation = Activation { data, ..hollow };
-    envelope(Message::Step(Step {
+    addressed(Message::Step(Step {
         session: SessionId::new(RequestId { client: NodeId(1), index: 1 }, 0),
         position: 0,
         activation,
@@ -70,13 +70,13 @@ fn what_is_sent_while_dialling_leaves_once_connected() {
         let link = Link::dialling();
         tokio::task::spawn_local(link.clone().write());
         let sent: Vec<_> = (0..5).map(small).collect();
-        for envelope in &sent {
-            link.send(message_frame(envelope).unwrap()).unwrap();
+        for addressed in &sent {
+            link.send(message_frame(addressed).unwrap()).unwrap();
         }
         link.connect(writer);
         let mut reader = FrameReader::new(remote, LIMITS);
-        for envelope in sent {
-            assert_eq!(reader.next().await.unwrap(), Some(Incoming::Message(envelope)));
+        for addressed in sent {
+            assert_eq!(reader.next().await.unwrap(), Some(Incoming::Message(addressed)));
         }
     });
 }

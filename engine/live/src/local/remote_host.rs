@@ -4,7 +4,7 @@ use crate::arrival::Held;
 use crate::clock;
 use crate::control::{Greeting, Place, Purpose, Report};
 use crate::links::Link;
-use crate::wire::{self, Envelope, FrameReader, Incoming, Kind, Limits, WireError};
+use crate::wire::{self, AddressedMessage, FrameReader, Incoming, Kind, Limits, WireError};
 use actors::id::{HostId, NodeId};
 use actors::limits;
 use actors::message::{Gone, Message};
@@ -100,7 +100,7 @@ impl LocalHost {
             }
             _ => None,
         };
-        let sent = match wire::message_frame(&Envelope { from, to, passage, message }) {
+        let sent = match wire::message_frame(&AddressedMessage { from, to, passage, message }) {
             Ok(frame) => link.send(frame).map_err(|why| why.to_string()),
             Err(why) => Err(why.to_string()),
         };
@@ -270,8 +270,8 @@ impl LocalHost {
     ) {
         let (why, lied) = loop {
             match reader.next().await {
-                Ok(Some(Incoming::Message(envelope))) => {
-                    if let Err(why) = self.deliver(there, incarnation, envelope) {
+                Ok(Some(Incoming::Message(addressed))) => {
+                    if let Err(why) = self.deliver(there, incarnation, addressed) {
                         break (why, true);
                     }
                 }
@@ -283,8 +283,8 @@ impl LocalHost {
         self.cut_off(there, incarnation, why, lied);
     }
 
-    fn deliver(&self, there: HostId, incarnation: u32, envelope: Envelope) -> Result<(), String> {
-        let Envelope { from, to, passage, message } = envelope;
+    fn deliver(&self, there: HostId, incarnation: u32, addressed: AddressedMessage) -> Result<(), String> {
+        let AddressedMessage { from, to, passage, message } = addressed;
         let sits = |node: NodeId, host| self.plan.nodes.get(node.0 as usize).is_some_and(|node| node.host == host);
         if !sits(from, there) || !sits(to, self.here) {
             return Err(format!(

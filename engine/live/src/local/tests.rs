@@ -3,7 +3,7 @@
 use super::{Directory, LocalHost};
 use crate::control::{Greeting, Place, Purpose, Report, Token};
 use crate::door;
-use crate::wire::{Envelope, FrameReader, Incoming, Kind, Limits, bytes_of_mut, message_frame, plain};
+use crate::wire::{AddressedMessage, FrameReader, Incoming, Kind, Limits, bytes_of_mut, message_frame, plain};
 use actors::announce::Load;
 use actors::id::{BlockRange, HostId, NodeId, RequestId, SessionId};
 use actors::invariants::message_account::{Account, Tally, settle};
@@ -102,7 +102,7 @@ impl Alone {
 }
 
 fn bytes(from: NodeId, to: NodeId, message: Message) -> Vec<u8> {
-    let frame = message_frame(&Envelope { from, to, passage: None, message }).expect("a frame");
+    let frame = message_frame(&AddressedMessage { from, to, passage: None, message }).expect("a frame");
     frame.first.slices().iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
@@ -115,10 +115,11 @@ fn header(kind: u8, values: u8, control: u32, tensor: u32) -> Vec<u8> {
 async fn hear(reader: &mut FrameReader<OwnedReadHalf>, to: NodeId) -> Message {
     loop {
         match timeout(SOON, reader.next()).await.expect("it answers").expect("a frame") {
-            Some(Incoming::Message(envelope)) if matches!(envelope.message, Message::Rpc(_) | Message::Present(_)) => {}
-            Some(Incoming::Message(envelope)) => {
-                assert_eq!(envelope.to, to);
-                return envelope.message;
+            Some(Incoming::Message(addressed))
+                if matches!(addressed.message, Message::Rpc(_) | Message::Present(_)) => {}
+            Some(Incoming::Message(addressed)) => {
+                assert_eq!(addressed.to, to);
+                return addressed.message;
             }
             other => panic!("{other:?}"),
         }

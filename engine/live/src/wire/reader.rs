@@ -1,5 +1,5 @@
 //! Reads frames from a byte stream.
-use super::{Envelope, HEADER_BYTES, Header, Kind, Limits, Values, WireError};
+use super::{AddressedMessage, HEADER_BYTES, Header, Kind, Limits, Values, WireError};
 use super::{activation, activation_mut, bytes_of_mut, read};
 use actors::message::{Buffer, Payload};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const READ: usize = 64 << 10;
 pub enum Incoming {
     Greeting(Vec<u8>),
     Control(Vec<u8>),
-    Message(Envelope),
+    Message(AddressedMessage),
 }
 
 /// The reading end of a connection.
@@ -30,7 +30,7 @@ pub struct FrameReader<R> {
 
 /// A message with a tensor that arrives in chunks. Some chunks have not arrived yet.
 struct Parted {
-    envelope: Envelope,
+    addressed: AddressedMessage,
     digests: bool,
     tensor: Buffer,
     filled: usize,
@@ -67,13 +67,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 Kind::Greeting => return Ok(Some(Incoming::Greeting(self.take(header.control).to_vec()))),
                 Kind::Control => return Ok(Some(Incoming::Control(self.take(header.control).to_vec()))),
                 Kind::Message | Kind::Parted => {
-                    if let Some(envelope) = self.read_message(header).await? {
-                        return Ok(Some(Incoming::Message(envelope)));
+                    if let Some(addressed) = self.read_message(header).await? {
+                        return Ok(Some(Incoming::Message(addressed)));
                     }
                 }
                 Kind::Chunk => {
-                    if let Some(envelope) = self.chunk(header).await? {
-                        return Ok(Some(Incoming::Message(envelope)));
+                    if let Some(addressed) = self.chunk(header).await? {
+                        return Ok(Some(Incoming::Message(addressed)));
                     }
                 }
             }
@@ -81,13 +81,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Reads a message with its tensor; returns `None` if the tensor follows in chunks.
-    async fn read_message(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
-        let mut envelope: Envelope = read(self.take(header.control))?;
+    async fn read_message(&mut self, header: Header) -> Result<Option<AddressedMessage>, WireError> {
+        let mut addressed: AddressedMessage = read(self.take(header.control))?;
         let digests = header.values == Values::Digests;
         if header.values == Values::None && header.tensor == 0 && header.kind == Kind::Message {
-            return Ok(Some(envelope));
+            return Ok(Some(addressed));
         }
-        let said = activation(&envelope.message).ok_or(WireError::NoActivation)?.carried_bytes(digests);
+        let said = activation(&addressed.message).ok_or(WireError::NoActivation)?.carried_bytes(digests);
         if header.values == Values::None || said != header.tensor as u64 {
             return Err(WireError::TensorSize { said, carried: header.tensor });
         }
@@ -96,16 +96,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if self.parted.is_some() {
                 return Err(WireError::StrayChunk);
             }
-            self.parted = Some(Parted { envelope, digests, tensor, filled: 0 });
+            self.parted = Some(Parted { addressed, digests, tensor, filled: 0 });
             return Ok(None);
         }
         self.fill(bytes_of_mut(&mut tensor)).await?;
-        attach(&mut envelope, digests, tensor);
-        Ok(Some(envelope))
+        attach(&mut addressed, digests, tensor);
+        Ok(Some(addressed))
     }
 
     /// Reads one more chunk of a tensor; returns the message if the chunk completes it.
-    async fn chunk(&mut self, header: Header) -> Result<Option<Envelope>, WireError> {
+    async fn chunk(&mut self, header: Header) -> Result<Option<AddressedMessage>, WireError> {
         let mut parted = self.parted.take().ok_or(WireError::StrayChunk)?;
         let end = parted.filled + header.tensor;
         if header.control > 0 || header.tensor == 0 || end > parted.tensor.len() {
@@ -117,8 +117,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.parted = Some(parted);
             return Ok(None);
         }
-        attach(&mut parted.envelope, parted.digests, parted.tensor);
-        Ok(Some(parted.envelope))
+        attach(&mut parted.addressed, parted.digests, parted.tensor);
+        Ok(Some(parted.addressed))
     }
 
     /// Reads until the buffer holds `count` unconsumed bytes; returns false if the stream ends first.
@@ -160,9 +160,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-fn attach(envelope: &mut Envelope, digests: bool, tensor: Buffer) {
+fn attach(addressed: &mut AddressedMessage, digests: bool, tensor: Buffer) {
     let payload = if digests { Payload::Digests(tensor) } else { Payload::Buffer(tensor) };
-    if let Some(activation) = activation_mut(&mut envelope.message) {
+    if let Some(activation) = activation_mut(&mut addressed.message) {
         activation.data = Some(Arc::new(payload));
     }
 }

@@ -39,8 +39,8 @@ fn to_vec(unit: &Unit) -> Vec<u8> {
 }
 
 /// Returns a frame's bytes, with the chunks after its message.
-fn bytes(envelope: &Envelope) -> Vec<u8> {
-    let Frame { first, chunks } = message_frame(envelope).unwrap();
+fn bytes(addressed: &AddressedMessage) -> Vec<u8> {
+    let Frame { first, chunks } = message_frame(addressed).unwrap();
     chunks.into_iter().flatten().fold(to_vec(&first), |mut all, unit| {
         all.extend(to_vec(&unit));
         all
@@ -62,8 +62,8 @@ fn step(tokens: u32, batch: u16, hidden: u16, dtype: WireType, fill: u64) -> Mes
     })
 }
 
-fn envelope(message: Message, passage: Option<Passage>) -> Envelope {
-    Envelope { from: NodeId(3), to: NodeId(300), passage, message }
+fn addressed(message: Message, passage: Option<Passage>) -> AddressedMessage {
+    AddressedMessage { from: NodeId(3), to: NodeId(300), passage, message }
 }
 
 fn messages() -> impl Strategy<Value = Message> {
@@ -101,14 +101,14 @@ fn messages() -> impl Strategy<Value = Message> {
             let contacts = vec![Contact { key: Key(4), node: peer }; count];
             Message::Rpc(Box::new(Rpc { id: 5, key: None, body: Body::Values { contacts, held } }))
         }),
-        (node.clone(), any::<u16>(), any::<bool>()).prop_map(|(peer, leg, last)| {
-            let session = |leg| SessionId::new(RequestId { client: peer, index: 1 }, leg);
-            let next = (!last).then(|| Next { peer, session: session(leg ^ 1) });
-            let (session, blocks) = (session(leg), BlockRange { start: 0, end: 2 });
+        (node.clone(), any::<u16>(), any::<bool>()).prop_map(|(peer, number, last)| {
+            let session = |number| SessionId::new(RequestId { client: peer, index: 1 }, number);
+            let next = (!last).then(|| Next { peer, session: session(number ^ 1) });
+            let (session, blocks) = (session(number), BlockRange { start: 0, end: 2 });
             Message::Open(Box::new(Open {
                 session,
                 blocks,
-                hop: leg,
+                hop: number,
                 next,
                 batch: 2,
                 max_length: 99,
@@ -117,8 +117,8 @@ fn messages() -> impl Strategy<Value = Message> {
                 wanted: 4,
             }))
         }),
-        (node, any::<u16>()).prop_map(|(client, leg)| {
-            Message::Close(Close { session: SessionId::new(RequestId { client, index: 3 }, leg) })
+        (node, any::<u16>()).prop_map(|(client, number)| {
+            Message::Close(Close { session: SessionId::new(RequestId { client, index: 3 }, number) })
         }),
         any::<u64>().prop_map(|nonce| Message::Ping(Ping { nonce })),
     ]
@@ -142,7 +142,7 @@ proptest! {
         sent in proptest::collection::vec((messages(), passages()), 1..6),
         piece in 1..100_000usize,
     ) {
-        let sent: Vec<_> = sent.into_iter().map(|(message, passage)| envelope(message, passage)).collect();
+        let sent: Vec<_> = sent.into_iter().map(|(message, passage)| addressed(message, passage)).collect();
         let stream: Vec<u8> = sent.iter().flat_map(bytes).collect();
         let heard = read_all(&stream, piece, LIMITS).unwrap();
         let sent: Vec<_> = sent.into_iter().map(Incoming::Message).collect();
@@ -151,7 +151,7 @@ proptest! {
 
     #[test]
     fn a_stream_cut_anywhere_is_an_error_or_ends_between_frames(message in messages(), cut in 0.0..1.0f64) {
-        let whole = bytes(&envelope(message, None));
+        let whole = bytes(&addressed(message, None));
         let cut = (whole.len() as f64 * cut) as usize;
         match read_all(&whole[..cut], 4096, LIMITS) {
             Ok(heard) => prop_assert!(cut == 0 && heard.is_empty()),
@@ -169,7 +169,7 @@ proptest! {
         message in messages(),
         damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        let mut stream = bytes(&envelope(message, None));
+        let mut stream = bytes(&addressed(message, None));
         for (at, byte) in damage {
             let at = at.index(stream.len());
             stream[at] = byte;
@@ -187,9 +187,9 @@ proptest! {
 
 #[test]
 fn a_large_tensor_goes_in_chunks_and_other_frames_pass_between() {
-    let whole = envelope(step(1, 1, 65_535, WireType::F32, 3), None);
-    let large = envelope(step(10, 1, 65_535, WireType::F32, 3), None);
-    let small = envelope(Message::Present(Present), None);
+    let whole = addressed(step(1, 1, 65_535, WireType::F32, 3), None);
+    let large = addressed(step(10, 1, 65_535, WireType::F32, 3), None);
+    let small = addressed(Message::Present(Present), None);
     let Frame { first, chunks } = message_frame(&large).unwrap();
     let chunks: Vec<_> = chunks.expect("2.6 MB are more than a chunk").collect();
     assert!(chunks.len() > 5 && chunks.iter().all(|unit| unit.left() <= HEADER_BYTES + limits::FRAME_CHUNK_BYTES));
@@ -222,7 +222,7 @@ fn what_is_over_the_limit_is_refused_by_its_header_alone() {
 
 #[test]
 fn a_tensor_must_be_what_its_activation_says() {
-    let mut stream = bytes(&envelope(step(1, 1, 8, WireType::F32, 1), None));
+    let mut stream = bytes(&addressed(step(1, 1, 8, WireType::F32, 1), None));
     // The header now claims a tensor of 28 bytes, but the activation has 32.
     stream[12..16].copy_from_slice(&28u32.to_le_bytes());
     let why = read_all(&stream, 4096, LIMITS).unwrap_err();
@@ -233,7 +233,7 @@ fn a_tensor_must_be_what_its_activation_says() {
 fn foreign_protocols_and_other_versions_are_told_apart() {
     let why = read_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 4096, LIMITS).unwrap_err();
     assert!(matches!(why, WireError::NotAFrame), "{why}");
-    let mut stream = bytes(&envelope(Message::Present(Present), None));
+    let mut stream = bytes(&addressed(Message::Present(Present), None));
     stream[4] = VERSION + 1;
     let why = read_all(&stream, 4096, LIMITS).unwrap_err();
     assert!(matches!(why, WireError::Version(_)), "{why}");
@@ -248,8 +248,8 @@ fn chunks_that_nobody_announced_are_refused() {
 
 #[test]
 fn a_unit_that_is_written_bit_by_bit_leaves_nothing_out() {
-    let envelope = envelope(step(2, 1, 50, WireType::F32, 5), None);
-    let Frame { mut first, .. } = message_frame(&envelope).unwrap();
+    let addressed = addressed(step(2, 1, 50, WireType::F32, 5), None);
+    let Frame { mut first, .. } = message_frame(&addressed).unwrap();
     let mut written = Vec::new();
     while first.left() > 0 {
         let [head, tail] = first.slices();
@@ -257,5 +257,5 @@ fn a_unit_that_is_written_bit_by_bit_leaves_nothing_out() {
         first.advance(next.len());
         written.extend(next);
     }
-    assert_eq!(written, bytes(&envelope));
+    assert_eq!(written, bytes(&addressed));
 }
