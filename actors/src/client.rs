@@ -215,11 +215,11 @@ impl Core {
             self.armed = true;
             out.push(Effect::Wake { after: self.config.timeout, timer: Timer::Deadline });
         }
-        let age = self.view.age(now);
-        if age.is_none_or(|age| age > self.config.policies.dht.refresh) {
+        let has_view = self.view.age(now).is_some();
+        if self.view.is_older_than(self.config.policies.dht.refresh, now) {
             self.find(now, out);
         }
-        if age.is_some() {
+        if has_view {
             self.advance(now, id, out, Request::take_route);
         }
         self.keep_beating(now, out);

@@ -27,8 +27,8 @@ impl RequestContext<'_> {
     /// Whether the client's view is older than the DHT's `refresh` interval, or some block is no longer served by any
     /// known, unbanned peer.
     pub fn is_view_outdated(&self) -> bool {
-        let is_old = self.view.age(self.now).is_none_or(|age| age > self.config.policies.dht.refresh);
-        is_old || !self.view.covers(self.config.blocks, self.now)
+        self.view.is_older_than(self.config.policies.dht.refresh, self.now)
+            || !self.view.covers(self.config.blocks, self.now)
     }
 
     /// Returns 64 random bits, from the client's own stream called `name`.

@@ -20,10 +20,7 @@ pub struct Lookup {
     target: Key,
     k: usize,
     alpha: usize,
-    /// The distances of the known nodes, nearest first. They are kept apart from `candidates`, so that a search among
-    /// them reads little memory.
-    distances: Vec<Distance>,
-    /// The known nodes, in the order of `distances`.
+    /// The known nodes, nearest first.
     candidates: Vec<Candidate>,
     /// The distance of the `k`-th nearest known node; the maximum distance if fewer nodes are known. Nodes that did not
     /// respond are not counted.
@@ -37,6 +34,7 @@ pub struct Lookup {
 
 #[derive(Clone, Copy)]
 struct Candidate {
+    distance: Distance,
     node: NodeId,
     /// The length of the chain of queries that ends with the query to this node: 1 if the node was known at the start,
     /// else one more than the depth of the node that named this node in its response.
@@ -44,7 +42,7 @@ struct Candidate {
     state: State,
 }
 
-const _: () = assert!(size_of::<Candidate>() <= 8, "a client that looks up all blocks has thousands of candidates");
+const _: () = assert!(size_of::<Candidate>() <= 16, "a client that looks up all blocks has thousands of candidates");
 
 /// A response whose contacts are being added to a lookup.
 #[derive(Clone, Copy)]
@@ -66,9 +64,9 @@ enum State {
 impl Lookup {
     /// Starts a lookup of the `k` nodes nearest to `target`, from the `known` nodes.
     pub fn new(target: Key, k: usize, alpha: usize, known: &[Contact]) -> Lookup {
-        let (distances, candidates) = (Vec::with_capacity(KEPT * k + 1), Vec::with_capacity(KEPT * k + 1));
+        let candidates = Vec::with_capacity(known.len());
         let reach = Key(u64::MAX);
-        let mut lookup = Lookup { target, k, alpha, distances, candidates, reach, under_way: 0, fruitless: 0 };
+        let mut lookup = Lookup { target, k, alpha, candidates, reach, under_way: 0, fruitless: 0 };
         for contact in known {
             lookup.learn(*contact, 1);
         }
@@ -94,12 +92,11 @@ impl Lookup {
         if self.under_way >= parallel {
             return None;
         }
-        let responsive = self.candidates.iter_mut().zip(&self.distances);
-        let mut nearest = responsive.filter(|(candidate, _)| candidate.state != State::Silent).take(self.k);
-        let (next, distance) = nearest.find(|(candidate, _)| candidate.state == State::Fresh)?;
+        let responsive = self.candidates.iter_mut().filter(|candidate| candidate.state != State::Silent);
+        let next = responsive.take(self.k).find(|candidate| candidate.state == State::Fresh)?;
         next.state = State::Asked;
         self.under_way += 1;
-        Some(Contact { key: distance.distance(self.target), node: next.node })
+        Some(Contact { key: next.distance.distance(self.target), node: next.node })
     }
 
     /// Counts `contact` as queried if it is one of the nodes that this lookup would query itself. Returns whether it
@@ -130,7 +127,7 @@ impl Lookup {
     /// Returns `None` if no query to the node is open.
     pub fn begin_answer(&mut self, from: Key) -> Option<Answer> {
         let depth = self.settle(from, State::Answered)?;
-        Some(Answer { depth: depth + 1, nearest: self.distances.first().copied() })
+        Some(Answer { depth: depth + 1, nearest: self.least() })
     }
 
     /// Adds a contact of a response to the known nodes.
@@ -142,7 +139,7 @@ impl Lookup {
     /// Ends the response, and notes whether it contained a node nearer to the key than all nodes known before.
     pub fn end_answer(&mut self, answer: Answer) {
         self.measure();
-        let nearer = self.distances.first().copied() != answer.nearest;
+        let nearer = self.least() != answer.nearest;
         self.fruitless = if nearer { 0 } else { self.fruitless + 1 };
     }
 
@@ -159,12 +156,10 @@ impl Lookup {
 
     /// Returns the `count` nearest nodes that have responded, nearest first.
     pub fn closest(&self, count: usize) -> impl Iterator<Item = Contact> {
-        let answered = self.candidates.iter().zip(&self.distances);
-        let contact = |(candidate, distance): (&Candidate, &Distance)| Contact {
-            key: distance.distance(self.target),
-            node: candidate.node,
-        };
-        answered.filter(|(candidate, _)| candidate.state == State::Answered).map(contact).take(count)
+        let answered = self.candidates.iter().filter(|candidate| candidate.state == State::Answered);
+        let contact =
+            |candidate: &Candidate| Contact { key: candidate.distance.distance(self.target), node: candidate.node };
+        answered.map(contact).take(count)
     }
 
     /// Returns the length of the chain of queries that ended with the query to the nearest responding node; 0 if no
@@ -179,34 +174,33 @@ impl Lookup {
         self.candidates.iter().filter(|candidate| candidate.state != State::Silent).take(self.k)
     }
 
+    /// Returns the distance of the nearest known node.
+    fn least(&self) -> Option<Distance> {
+        self.candidates.first().map(|candidate| candidate.distance)
+    }
+
     fn measure(&mut self) {
-        let responsive = self.candidates.iter().zip(&self.distances);
-        let mut nearest = responsive.filter(|(candidate, _)| candidate.state != State::Silent);
-        let last = nearest.nth(self.k.saturating_sub(1)).map(|(_, distance)| *distance);
+        let last = self.nearest().nth(self.k.saturating_sub(1)).map(|candidate| candidate.distance);
         self.reach = last.unwrap_or(Key(u64::MAX));
     }
 
     /// Returns the position of the candidate at a distance, or the position at which it would be inserted.
     #[inline]
     fn find(&self, distance: Distance) -> Result<usize, usize> {
-        // A binary search would wait for memory at each of its steps; a scan of so few distances waits once.
-        let place = self.distances.iter().filter(|known| **known < distance).count();
-        if self.distances.get(place) == Some(&distance) { Ok(place) } else { Err(place) }
+        self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance)
     }
 
     #[inline]
     fn learn(&mut self, contact: Contact, depth: u16) {
         let (distance, kept) = (contact.key.distance(self.target), KEPT * self.k);
-        if self.distances.get(kept - 1).is_some_and(|last| *last < distance) {
+        if self.candidates.get(kept - 1).is_some_and(|last| last.distance < distance) {
             return;
         }
         if let Err(place) = self.find(distance) {
-            self.distances.insert(place, distance);
-            self.candidates.insert(place, Candidate { node: contact.node, depth, state: State::Fresh });
+            self.candidates.insert(place, Candidate { distance, node: contact.node, depth, state: State::Fresh });
             // A node that was queried is kept until it has responded, so that its response is counted.
             while self.candidates.len() > kept && self.candidates.last().is_some_and(|last| last.state != State::Asked)
             {
-                self.distances.pop();
                 self.candidates.pop();
             }
         }

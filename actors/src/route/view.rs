@@ -104,6 +104,11 @@ impl View {
         self.refreshed.map(|at| now.since(at))
     }
 
+    /// Whether there was no lookup yet, or the last one's result is older than `refresh`.
+    pub fn is_older_than(&self, refresh: Duration, now: Timestamp) -> bool {
+        self.age(now).is_none_or(|age| age > refresh)
+    }
+
     /// Marks a peer that cannot be reached as absent until it is announced again.
     pub fn lose(&mut self, peer: NodeId) {
         if let Ok(at) = self.place(peer) {
